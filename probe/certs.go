@@ -79,6 +79,13 @@ func (f Facts) now() time.Time {
 	return f.Now
 }
 
+// OwnFault says what is wrong with the certificate that this process presented, as far as it can see for itself, ""
+// when nothing is: the start of a refusal's explanation, and a warning while the refusal has not come.
+func (f Facts) OwnFault() string {
+	why, _ := f.ownFault()
+	return why
+}
+
 // ownFault says what is wrong with the certificate that this process presented, as far as it can see for itself: ""
 // and no kind when nothing is.
 func (f Facts) ownFault() (string, fault) {

@@ -130,6 +130,13 @@ func (f Facts) refusedOwn(e *Error, a tls.AlertError, said fault) {
 	e.Detail = fmt.Sprintf("the server refused the client %s: %s", f.Own.leafText(), why)
 }
 
+// RefusedOwn is the cause of a refusal of this client's certificate that came without an alert, and a sentence on it.
+func (f Facts) RefusedOwn() (Kind, string) {
+	e := &Error{}
+	f.refusedOwn(e, alertCertificateUnknown, faultOther)
+	return e.Kind, e.Detail
+}
+
 // ownAccording says what the server thinks of our certificate where the certificate itself shows nothing.
 func (f Facts) ownAccording(said fault, a tls.AlertError) string {
 	leaf := f.Own.leaf()
@@ -141,6 +148,9 @@ func (f Facts) ownAccording(said fault, a tls.AlertError) string {
 	case said == faultExpired && leaf != nil:
 		return fmt.Sprintf("expired by the server's clock or in one of its issuers, while it is valid until %s here",
 			leaf.NotAfter.UTC().Format("2006-01-02T15:04:05Z"))
+	}
+	if a == alertCertificateUnknown {
+		return "it does not say why"
 	}
 	return "alert " + strconv.Itoa(int(a)) + " tells no more"
 }
