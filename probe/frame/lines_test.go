@@ -31,7 +31,7 @@ func TestLines(t *testing.T) {
 		{name: "exactly the limit, open", max: 4, chunks: []string{"1234"}, pending: 4, taken: 4},
 		{name: "one over the limit", max: 4, chunks: []string{"12345\n"}, pending: 4, taken: 4, tooLong: true},
 		{name: "over in the second chunk", max: 4, chunks: []string{"123", "45"}, pending: 4, taken: 1, tooLong: true},
-		{name: "over in the second line", max: 4, chunks: []string{"1\n12345"}, count: 1, pending: 4, taken: 6, tooLong: true},
+		{name: "over in line two", max: 4, chunks: []string{"1\n12345"}, count: 1, pending: 4, taken: 6, tooLong: true},
 		{name: "many short lines in a long chunk", max: 4, chunks: []string{"1\n22\n333\n4444\n"}, count: 4, taken: 14},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
